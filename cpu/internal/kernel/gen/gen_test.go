@@ -1,0 +1,10 @@
+package main
+
+import "testing"
+
+// TestUpToDate fails where the checked-in assembly is not what the generator writes.
+func TestUpToDate(t *testing.T) {
+	if err := run("..", true); err != nil {
+		t.Fatal(err)
+	}
+}
