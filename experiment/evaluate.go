@@ -11,7 +11,6 @@ import (
 	"paint/eval"
 	"paint/preprocess"
 	"paint/report"
-	"paint/tokenizer"
 )
 
 // Split names a part of a task.
@@ -51,16 +50,11 @@ type evaluator struct {
 
 // newEvaluator builds the heads with the text tower of m.
 func newEvaluator(ctx context.Context, eng clip.Engine, threads int, m *clip.Model, tasks []*dataset.Task) (*evaluator, error) {
-	enc, err := eng.NewEncoder(m.Config, m.Weights)
-	if err != nil {
-		return nil, err
-	}
-	tok, err := tokenizer.New(m.Config.Text.VocabSize, m.Config.Text.ContextLength)
+	enc, tok, scale, err := towers(eng, m)
 	if err != nil {
 		return nil, err
 	}
 	e := &evaluator{cfg: m.Config, enc: enc, tr: TransformOf(m.Config), threads: threads, images: map[Split][]*eval.Images{}, n: map[Split]int{}}
-	scale := float64(m.Weights.Get("logit_scale").Float32()[0])
 	for _, t := range tasks {
 		head, err := eval.Head(ctx, enc, tok, m.Config, t.Classes, t.Templates, scale)
 		if err != nil {

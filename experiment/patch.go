@@ -72,10 +72,7 @@ func Patch(ctx context.Context, cfg Config, ui Progress) (*report.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.claim(); err != nil {
-		return nil, err
-	}
-	if err := r.heads(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	res, err := r.finetune(ctx)
@@ -100,10 +97,7 @@ func Sweep(ctx context.Context, cfg Config, ui Progress) (*report.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.claim(); err != nil {
-		return nil, err
-	}
-	if err := r.heads(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	return r.rest(ctx, ft.Weights)
@@ -120,10 +114,7 @@ func FineTune(ctx context.Context, cfg Config, ui Progress) (*train.Result, erro
 		return nil, fmt.Errorf("fine-tuning: %s %w: give another --out", cfg.Out, ErrExists)
 	}
 	r.state = strings.TrimRight(cfg.Out, "/\\") + ".state"
-	if err := r.claim(); err != nil {
-		return nil, err
-	}
-	if err := r.heads(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	res, err := r.finetune(ctx)
@@ -264,7 +255,11 @@ func (r *run) lap(stage string) {
 	r.stage = now
 }
 
-func (r *run) heads(ctx context.Context) (err error) {
+// begin claims the run directory and builds the heads.
+func (r *run) begin(ctx context.Context) (err error) {
+	if err := r.claim(); err != nil {
+		return err
+	}
 	r.ev, err = newEvaluator(ctx, r.cfg.Engine, r.cfg.Threads, r.model, r.tasks)
 	r.lap("heads")
 	return err

@@ -91,7 +91,7 @@ func Embed(ctx context.Context, eng clip.Engine, m *clip.Model, pixels []float32
 		e.ImageFeatures, e.TextFeatures = rows(ni, d), rows(nt, d)
 	}
 	if len(ni) > 0 && len(nt) > 0 {
-		scale := math.Exp(float64(m.Weights.Get("logit_scale").Float32()[0]))
+		scale := math.Exp(logitScale(m))
 		for _, f := range rows(ni, d) {
 			row := make([]float32, len(texts))
 			for j, t := range rows(nt, d) {
@@ -118,15 +118,10 @@ func rows(x []float32, d int) [][]float32 {
 // Classify returns the probabilities [images][labels] of an open-vocabulary classification: the head is built from the
 // labels as a task's is from its classes.
 func Classify(ctx context.Context, eng clip.Engine, m *clip.Model, images []*preprocess.Image, labels, templates []string) ([][]float64, error) {
-	enc, err := eng.NewEncoder(m.Config, m.Weights)
+	enc, tok, scale, err := towers(eng, m)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := tokenizer.New(m.Config.Text.VocabSize, m.Config.Text.ContextLength)
-	if err != nil {
-		return nil, err
-	}
-	scale := float64(m.Weights.Get("logit_scale").Float32()[0])
 	head, err := eval.Head(ctx, enc, tok, m.Config, labels, templates, scale)
 	if err != nil {
 		return nil, err
@@ -153,3 +148,16 @@ func Classify(ctx context.Context, eng clip.Engine, m *clip.Model, images []*pre
 	}
 	return out, nil
 }
+
+// towers opens both towers of a model with its tokenizer and the logarithm of its logit scale.
+func towers(eng clip.Engine, m *clip.Model) (clip.Encoder, *tokenizer.Tokenizer, float64, error) {
+	enc, err := eng.NewEncoder(m.Config, m.Weights)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	tok, err := tokenizer.New(m.Config.Text.VocabSize, m.Config.Text.ContextLength)
+	return enc, tok, logitScale(m), err
+}
+
+// logitScale is the logarithm of the factor between cosines and logits, as checkpoints store it.
+func logitScale(m *clip.Model) float64 { return float64(m.Weights.Get("logit_scale").Float32()[0]) }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -99,7 +98,7 @@ func openSets(refs ...string) (sets []*weights.Set, done func(), err error) {
 			continue
 		}
 		var f *checkpoint.File
-		if f, err = openTensors(r); err != nil {
+		if f, err = checkpoint.OpenAny(r); err != nil {
 			break
 		}
 		files = append(files, f)
@@ -110,12 +109,4 @@ func openSets(refs ...string) (sets []*weights.Set, done func(), err error) {
 		return nil, nil, err
 	}
 	return sets, done, nil
-}
-
-// openTensors opens a safetensors file or the index of a sharded checkpoint.
-func openTensors(path string) (*checkpoint.File, error) {
-	if strings.HasSuffix(path, checkpoint.IndexSuffix) {
-		return checkpoint.OpenSharded(path)
-	}
-	return checkpoint.Open(path)
 }
